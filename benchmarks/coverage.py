@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 
 from edgeresnet.portable import intervals
 
@@ -52,48 +53,37 @@ def main() -> None:
 def _of_masks(draws: int, looks: int) -> None:
     import _mask_populations as masks
 
-    print("coverage, in %                      drop  plain   mIoU    IoU   mean width, points:  drop   plain")
-    lowest: dict[str, masks.Cell] = {}
-    for name, change in masks.CHANGES.items():
-        cells = []
-        for classes in CLASSES:
-            for images in MASKS:
-                found = masks.cell(classes, images, change, draws, POPULATIONS, intervals.z_for(looks))
-                cells.append(found)
-                held = " ".join(f"{100 * part:6.2f}" for part in (found.drop, found.plain, found.miou, found.iou))
-                widths = f"{100 * found.width:6.2f}  {100 * found.plain_width:6.2f}"
-                print(
-                    f"{name:6}  {classes:2} classes  {images:5} images  {held}                      {widths}",
-                    flush=True,
-                )
-        lowest[name] = masks.Cell(*map(min, zip(*cells, strict=True)))
-    for name, found in lowest.items():
-        print(f"{name:6}  lowest: drop {100 * found.drop:.2f}, mIoU {100 * found.miou:.2f}, IoU {100 * found.iou:.2f}")
+    _of_populations(masks, CLASSES, {"mIoU": "miou", "IoU": "iou"}, draws, looks)
     print("goal: never below 94 % but for `broken`, where few images cannot show what is rare")
 
 
 def _of_boxes(draws: int, looks: int) -> None:
     import _box_populations as boxes
 
-    print("coverage, in %                      drop  plain    mAP     AP   mean width, points:  drop   plain")
-    lowest: dict[str, boxes.Cell] = {}
-    for name, change in boxes.CHANGES.items():
-        cells = []
-        for classes in CLASSES_OF_BOXES:
-            for images in MASKS:
-                found = boxes.cell(classes, images, change, draws, POPULATIONS, intervals.z_for(looks))
-                cells.append(found)
-                held = " ".join(f"{100 * part:6.2f}" for part in (found.drop, found.plain, found.map, found.of_class))
-                widths = f"{100 * found.width:6.2f}  {100 * found.plain_width:6.2f}"
-                print(
-                    f"{name:6}  {classes:2} classes  {images:5} images  {held}                      {widths}",
-                    flush=True,
-                )
-        lowest[name] = boxes.Cell(*map(min, zip(*cells, strict=True)))
-    for name, found in lowest.items():
-        held = f"drop {100 * found.drop:.2f}, mAP {100 * found.map:.2f}, AP {100 * found.of_class:.2f}"
-        print(f"{name:6}  lowest: {held}; plain {100 * found.plain:.2f}")
+    _of_populations(boxes, CLASSES_OF_BOXES, {"mAP": "map", "AP": "of_class"}, draws, looks)
     print("goal: never below 94 %")
+
+
+def _of_populations(
+    populations: ModuleType, classes: Sequence[int], metrics: Mapping[str, str], draws: int, looks: int
+) -> None:
+    """Print how often intervals of the drop and of two metrics hold the truth. `metrics`: title → field of a cell."""
+    titles = "".join(f"{title:>7}" for title in ("drop", "plain", *metrics))
+    print(f"coverage, in %{titles:>47}   mean width, points:  drop   plain")
+    fields, lowest = ("drop", "plain", *metrics.values()), {}
+    for name, change in populations.CHANGES.items():
+        cells = []
+        for count in classes:
+            for images in MASKS:
+                found = populations.cell(count, images, change, draws, POPULATIONS, intervals.z_for(looks))
+                cells.append(found)
+                held = " ".join(f"{100 * getattr(found, field):6.2f}" for field in fields)
+                widths = f"{100 * found.width:6.2f}  {100 * found.plain_width:6.2f}"
+                print(f"{name:6}  {count:2} classes  {images:5} images  {held}{'':22}{widths}", flush=True)
+        lowest[name] = populations.Cell(*map(min, zip(*cells, strict=True)))
+    for name, found in lowest.items():
+        shown = zip(("drop", "plain", *metrics), fields, strict=True)
+        print(f"{name:6}  lowest: " + ", ".join(f"{title} {100 * getattr(found, field):.2f}" for title, field in shown))
 
 
 def _of_classes() -> None:

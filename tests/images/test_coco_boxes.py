@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from edgeresnet.errors import ImagesError, RecipeError
 from edgeresnet.images import Samples
 
 from .test_boxes import opened as opened_at
+from .test_coco import held, written
 
 pytestmark = pytest.mark.unit
 
@@ -22,22 +22,6 @@ BOX = [2.0, 1.0, 4.0, 3.0]
 
 def box(image: int, category: int, where: Any = None, **more: Any) -> dict[str, Any]:
     return {"image_id": image, "category_id": category, "bbox": BOX if where is None else where, **more}
-
-
-def held(*annotations: dict[str, Any]) -> dict[str, Any]:
-    """Return a file of two images of 8×8 pixels, of which the second has no objects."""
-    return {
-        "images": [{"id": 5, "file_name": "a.png", "width": 8, "height": 8}, {"id": 2, "file_name": "b.png"}],
-        "annotations": list(annotations),
-        "categories": [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}],
-    }
-
-
-def written(root: Path, content: Any) -> str:
-    for name, gray in (("a", 10), ("b", 20)):
-        Image.new("L", (8, 8), gray).save(root / f"{name}.png")
-    (root / "set.json").write_text(json.dumps(content))
-    return str(root / "set.json")
 
 
 def opened(given: Any, classes: int | None = None, **changes: Any) -> Samples:

@@ -29,6 +29,7 @@ from edgeresnet.stages.export import contents
 from edgeresnet.store import Store
 
 from ..conftest import result_of
+from .test_masks import run_on, verdicts
 
 SIDE, CELL, IMAGES, CALIBRATION = 32, 8, 48, 16
 BACKGROUND = np.array([40, 40, 40])
@@ -131,10 +132,6 @@ def on_squares(folder: Path, **changes: Any) -> dict[str, Any]:
     return found | changes
 
 
-def run_on(raw: dict[str, Any], store: Path) -> Run:
-    return pipeline.run(recipe.parse(raw), Store(store))
-
-
 @pytest.fixture(scope="session")
 def detected(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Run]:
     store = tmp_path_factory.mktemp("store")
@@ -145,10 +142,6 @@ def boxes_of(run: Run, target: str = "onnxruntime", variant: str = "int8") -> Bo
     found = result_of(run, target).variants[variant].accuracy
     assert isinstance(found, BoxAccuracy)
     return found
-
-
-def verdicts(run: Run, target: str = "onnxruntime") -> dict[str, str]:
-    return {each.promise.name: each.verdict for each in run.verdicts if each.target == target}
 
 
 def test_a_detector_gets_a_verdict_on_both_runtimes(detected: tuple[Store, Run]) -> None:

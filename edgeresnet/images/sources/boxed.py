@@ -5,32 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-import numpy as np
-
 from ...errors import ImagesError
 from ...portable.preprocessing import Preprocessing
 from ...portable.tasks.average_precision import Labelled
-from .. import boxes, decode
+from .. import boxes
 from ..boxes import Drawn
 from .image_source import ImageSource
 from .naming import by_name
+from .parts import InParts
 
 BACKGROUND = "background"
 
 
-class Boxed:
-    """A source of images with their objects. All labels are 0: there are no classes of images."""
-
-    numbered = False
+class Boxed(InParts):
+    """A source of images with their objects."""
 
     def __init__(self, source: ImageSource, drawn: Sequence[Drawn], classes: Sequence[str]):
-        self.source, self.drawn, self.classes = source, drawn, tuple(classes)
-        self.labels = np.zeros(len(source.labels), np.int64)
-        self.name, self.path, self.open = source.name, source.path, source.open
-
-    @property
-    def hashes(self) -> Sequence[bytes]:
-        return self.source.hashes
+        super().__init__(source, classes)
+        self.drawn = drawn
 
     def files(self) -> Sequence[str]:
         return self.source.files()
@@ -46,13 +38,9 @@ class Boxed:
 
     def objects(self, index: int, preprocessing: Preprocessing) -> Labelled:
         """Return the objects of an image, prepared as it is."""
-        try:
-            with self.open(index) as image:
-                boxes.check_size(self.drawn[index], image, self.name(index))
-                return boxes.fitted(self.drawn[index].objects, image, preprocessing)
-        except decode.BROKEN as problem:
-            hint = "remove or replace it, or skip such files with `images: {unreadable: skip}`"
-            raise ImagesError(self.name(index), f"cannot be decoded: {decode.reason(problem)}", hint=hint) from problem
+        with self.opened(index) as image:
+            boxes.check_size(self.drawn[index], image, self.name(index))
+            return boxes.fitted(self.drawn[index].objects, image, preprocessing)
 
 
 def numbered(

@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ...errors import ImagesError
 from ...portable.preprocessing import Preprocessing
 from ...store import Store
-from .. import decode, masks
+from .. import masks
 from . import pairing
 from .image_source import ImageSource
 from .pairing import Partner, Pictures
+from .parts import InParts
 
 MASK = Partner("mask", "masks", ("mask", "mask_path", "mask_file"))
 
@@ -36,19 +36,12 @@ class Masks(Protocol):
     def part(self, indices: Sequence[int]) -> Masks: ...
 
 
-class Masked:
-    """A source of images with a mask each. All labels are 0: there are no classes of images."""
-
-    numbered = False
+class Masked(InParts):
+    """A source of images with a mask each."""
 
     def __init__(self, source: ImageSource, drawn: Masks, classes: Sequence[str]):
-        self.source, self.masks, self.classes = source, drawn, tuple(classes)
-        self.labels = np.zeros(len(source.labels), np.int64)
-        self.name, self.path, self.open = source.name, source.path, source.open
-
-    @property
-    def hashes(self) -> Sequence[bytes]:
-        return self.source.hashes
+        super().__init__(source, classes)
+        self.masks = drawn
 
     def files(self) -> Sequence[str]:
         return [*self.source.files(), *self.masks.files()]
@@ -63,15 +56,11 @@ class Masked:
     def mask(self, index: int, preprocessing: Preprocessing | None = None) -> np.ndarray:
         """Return a mask's class numbers, prepared as its image is, or at its own size; refuse what cannot be right."""
         name = self.masks.name(index)
-        try:
-            with self.open(index) as image:
-                found = self.masks.read(index, image.size)
-                masks.check_size(found, image, (name, self.name(index)))
-                found = masks.with_ignored(found, self.masks.ignored, len(self.classes), name)
-                return masks.fitted(found, image, preprocessing) if preprocessing else found
-        except decode.BROKEN as problem:
-            hint = "remove or replace it, or skip such files with `images: {unreadable: skip}`"
-            raise ImagesError(self.name(index), f"cannot be decoded: {decode.reason(problem)}", hint=hint) from problem
+        with self.opened(index) as image:
+            found = self.masks.read(index, image.size)
+            masks.check_size(found, image, (name, self.name(index)))
+            found = masks.with_ignored(found, self.masks.ignored, len(self.classes), name)
+            return masks.fitted(found, image, preprocessing) if preprocessing else found
 
 
 class Drawn:
