@@ -5,6 +5,7 @@ A box is left, top, width and height, in pixels of the network's input. Knows no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,8 +14,26 @@ from ..frozen import dataclass
 from .average_precision import Detected, Labelled
 
 
+class _OfImages:
+    """Rows of arrays that belong to images, one image after the other."""
+
+    counts: np.ndarray  # of each image
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def part(self, index: int) -> slice:
+        """Return the rows of an image."""
+        end = int(self._ends[index])
+        return slice(end - int(self.counts[index]), end)
+
+    @functools.cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.counts)
+
+
 @dataclass(frozen=True)
-class Objects:
+class Objects(_OfImages):
     """The objects of each image, by its labels."""
 
     counts: np.ndarray  # of each image
@@ -43,11 +62,8 @@ class Objects:
         """Return the objects of these images, in this order."""
         return Objects.of(self[each] for each in indices)
 
-    def __len__(self) -> int:
-        return len(self.counts)
-
     def __getitem__(self, index: int) -> Labelled:
-        part = _part(self.counts, index)
+        part = self.part(index)
         return Labelled(self.boxes[part], self.numbers[part], self.crowd[part])
 
     def __iter__(self) -> Iterator[Labelled]:
@@ -55,7 +71,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(_OfImages):
     """The boxes that a network found in each image, the most probable first."""
 
     counts: np.ndarray
@@ -87,11 +103,8 @@ class Found:
         """Return arrays for a .npz file."""
         return {"counts": self.counts, "boxes": self.boxes, "numbers": self.numbers, "scores": self.scores}
 
-    def __len__(self) -> int:
-        return len(self.counts)
-
     def __getitem__(self, index: int) -> Detected:
-        part = _part(self.counts, index)
+        part = self.part(index)
         return Detected(self.boxes[part], self.numbers[part], self.scores[part])
 
     def __iter__(self) -> Iterator[Detected]:
@@ -110,11 +123,6 @@ def _stacked(images: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], last: 
 
 def _column(parts: Sequence[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate([np.zeros(0, kind), *(np.asarray(each, kind).reshape(-1) for each in parts)])
-
-
-def _part(counts: np.ndarray, index: int) -> slice:
-    first = int(counts[:index].sum())
-    return slice(first, first + int(counts[index]))
 
 
 def _array(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

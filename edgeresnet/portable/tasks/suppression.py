@@ -8,19 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 
-def suppressed(boxes: np.ndarray, scores: np.ndarray, overlap: float, most: int | None = None) -> np.ndarray:
-    """Return the places of the boxes that are left, the most probable first, and at most `most`.
-
-    A box goes if its IoU with a more probable one that is left is more than `overlap`. Of boxes as probable, the first
-    is the better one.
-    """
-    return suppressed_by_class(boxes, scores, np.zeros(len(boxes), np.int64), overlap, most)
-
-
 def suppressed_by_class(
     boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray, overlap: float, most: int | None = None
 ) -> np.ndarray:
-    """Return the places of the boxes that are left, if only boxes of one class compete."""
+    """Return the places of the boxes that are left, the most probable first, and at most `most`.
+
+    A box goes if its IoU with a more probable one of its class that is left is more than `overlap`. Of boxes as
+    probable, the first is the better one.
+    """
     order = np.argsort(-scores, kind="stable")
     boxes = np.ascontiguousarray(boxes[order].T)  # four rows
     areas = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1])

@@ -14,7 +14,9 @@ from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.ops import batched_nms, nms
 
 from edgeresnet.portable.tasks.detector import Detector
-from edgeresnet.portable.tasks.suppression import suppressed, suppressed_by_class
+from edgeresnet.portable.tasks.suppression import suppressed_by_class
+
+from .test_suppression import suppressed
 
 SMALL = Detector(64, 10, (16, 8, 4), ((8, 11), (16, 22), (32, 45)), (0.5, 1.0, 2.0))
 SIZES = tuple((size, int(size * 2 ** (1 / 3)), int(size * 2 ** (2 / 3))) for size in (32, 64, 128, 256, 512))

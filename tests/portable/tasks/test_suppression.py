@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeresnet.portable.tasks.suppression import suppressed, suppressed_by_class
+from edgeresnet.portable.tasks.suppression import suppressed_by_class
 
 pytestmark = pytest.mark.unit
 
 # The first and second have the IoU 0.6, the first and third 0.25, the second and third 0.48; the last is far away.
 BOXES = np.array([[0, 0, 10, 10], [0, 2.5, 10, 12.5], [0, 6, 10, 16], [50, 50, 60, 60]], np.float32)
+
+
+def suppressed(boxes: np.ndarray, scores: np.ndarray, overlap: float, most: int | None = None) -> np.ndarray:
+    """Suppress boxes that are all of one class."""
+    return suppressed_by_class(boxes, scores, np.zeros(len(boxes), np.int64), overlap, most)
 
 
 def test_the_less_probable_of_two_that_overlap_goes() -> None:
