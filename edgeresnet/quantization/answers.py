@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 
 from ..graph import about
+from ..portable.tasks import segmentation
 from . import session
 
 Unit = Literal["image", "pixel", "anchor", "cell"]
 
-_EDGE = 32  # pixels of a lattice whose answers stand for those of all
-_ANCHORS = 1024  # the same of anchors, and of cells
+_ANCHORS = 1024  # or cells, whose answers stand for those of all
 _OFFSETS = 4  # of a box, after an anchor's logits
 _OF_CELL = 3  # anchors of a cell of Faster R-CNN; their logits and offsets are at the end of its row
 _UNITS: dict[int, Unit] = {3: "anchor", 4: "pixel"}
@@ -46,10 +46,11 @@ def rows(answer: np.ndarray) -> np.ndarray:
 def sampled(answer: np.ndarray) -> np.ndarray:
     """Return answers as images × numbers, or as images × places × numbers: of some pixels, anchors or cells."""
     if answer.ndim == 4:
-        high, wide = (_lattice(side, _EDGE) for side in answer.shape[2:])
-        few = answer[:, :, high][:, :, :, wide]
-        return np.ascontiguousarray(few.transpose(0, 2, 3, 1)).reshape(len(few), -1, few.shape[1])
-    return np.ascontiguousarray(answer[:, _lattice(answer.shape[1], _ANCHORS)]) if answer.ndim == 3 else answer
+        return segmentation.sampled(answer)
+    if answer.ndim != 3:
+        return answer
+    rows = answer.shape[1]
+    return np.ascontiguousarray(answer[:, np.unique(np.linspace(0, rows - 1, min(_ANCHORS, rows)).astype(int))])
 
 
 def top(found: np.ndarray, unit: Unit) -> np.ndarray:
@@ -64,7 +65,3 @@ def top(found: np.ndarray, unit: Unit) -> np.ndarray:
         return np.asarray(found.argmax(-1))
     logits = found[..., :-_OFFSETS]
     return np.where(logits.max(-1) > 0, logits.argmax(-1), -1)
-
-
-def _lattice(side: int, most: int) -> np.ndarray:
-    return np.unique(np.linspace(0, side - 1, min(most, side)).astype(int))

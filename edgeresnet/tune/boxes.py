@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..portable.tasks import corners
+
 _RARE = 1e-3  # of all expected objects: a class with fewer occurs nowhere
-_LARGEST = np.log(1000 / 16)  # of an offset of a width or height
+_ANCHOR = np.array([[-0.5, -0.5, 0.5, 0.5]])  # any anchor, in its own sides
 
 
 class Changes(NamedTuple):
@@ -49,16 +51,10 @@ def _expected_map(probable: np.ndarray, scores: np.ndarray, near: np.ndarray | f
 
 def _overlap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """Return the IoU of boxes that two networks make of the same anchors."""
-    low, high = zip(*(_sides(each) for each in (one, two)), strict=True)
-    both = np.clip(np.minimum(*high) - np.maximum(*low), 0, None).prod(1)
-    areas = [(above - below).prod(1) for below, above in zip(low, high, strict=True)]
+    boxes = [corners.decoded(each.astype(np.float64), _ANCHOR) for each in (one, two)]
+    both = np.clip(np.minimum(*(box[:, 2:] for box in boxes)) - np.maximum(*(box[:, :2] for box in boxes)), 0, None)
+    both, areas = both.prod(1), [(box[:, 2:] - box[:, :2]).prod(1) for box in boxes]
     return np.asarray(both / np.maximum(areas[0] + areas[1] - both, 1e-30))
-
-
-def _sides(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners of boxes, in sides of their anchors."""
-    half = 0.5 * np.exp(np.minimum(offsets[:, 2:], _LARGEST))
-    return offsets[:, :2] - half, offsets[:, :2] + half
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class Segmentation(ScoredImages):
             )
         rows, columns = (_nearest(side, outputs.size) for side in numbers.shape[1:])
         masks = Packed.of(mask.astype(np.uint16)[np.ix_(rows, columns)] for mask in numbers)
-        return Segmented(masks, np.zeros((len(answer), 0, 0), np.float32) if logits is None else _sampled(logits))
+        return Segmented(masks, np.zeros((len(answer), 0, 0), np.float32) if logits is None else sampled(logits))
 
     def joined(self, parts: Sequence[Segmented]) -> Segmented:
         sampled = np.concatenate([each.sampled for each in parts])
@@ -200,7 +200,7 @@ def _nearest(side: int, size: int) -> np.ndarray:
     return np.minimum(((np.arange(size) + 0.5) * side / max(size, 1)).astype(np.int64), side - 1)
 
 
-def _sampled(logits: np.ndarray) -> np.ndarray:
+def sampled(logits: np.ndarray) -> np.ndarray:
     """Return the logits of a lattice of pixels: images × pixels × classes."""
     rows, columns = (np.unique(np.linspace(0, side - 1, min(_EDGE, side)).astype(int)) for side in logits.shape[2:])
     found = logits[:, :, rows][:, :, :, columns]
