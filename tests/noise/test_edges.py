@@ -10,7 +10,7 @@ import torch
 from edgeresnet.noise.diagnose import diagnose
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
 from edgeresnet.noise.grids import Grid
-from edgeresnet.quantization import answers
+from edgeresnet.portable.tasks import segmentation
 from edgeresnet.quantization.net import unshare
 
 from ..quantization import nets
@@ -114,7 +114,7 @@ def test_flips_of_a_first_stage_are_objects_of_anchors() -> None:
 
 def test_answers_of_large_maps_are_those_of_some_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     every = _found(nets.pyramid(), nets.images(4), confirm=1)
-    monkeypatch.setattr(answers, "_EDGE", 4)
+    monkeypatch.setattr(segmentation, "_EDGE", 4)
     some = _found(nets.pyramid(), nets.images(4), confirm=1)
     assert every.pixels == 4 * nets.SIZE**2
     assert some.pixels == 4 * 16

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeresnet import targets
 from edgeresnet.graph import accepts
+from edgeresnet.portable.tasks import segmentation
 from edgeresnet.quantization import answers as rows_of
 from edgeresnet.quantization import engine, gradient, resizing
 from edgeresnet.quantization.net import Net
@@ -207,7 +208,7 @@ def test_held_out_images_are_compared_pixel_by_pixel() -> None:
 
 
 def test_a_lattice_stands_for_all_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_of, "_EDGE", 4)
+    monkeypatch.setattr(segmentation, "_EDGE", 4)
     model, given = pyramid(), images(3)
     rows, logits = rows_of.answers(model, given), answers(model, given)
     assert rows.shape == (3 * 16, 5)
